@@ -81,8 +81,8 @@ func (p *Partition) Message(appKey, id string) (Message, error) {
 	return m, nil
 }
 
-// Counts returns the numbers of the messages that exist. If several have one of the ids, it fails as
-// Message does.
+// Counts returns the numbers of the messages that exist. If several have one of the ids, it fails
+// as Message does.
 func (p *Partition) Counts(appKey string, ids []string) (map[string]Counts, error) {
 	counts, err := only(p, appKey, ids, (*message).counts)
 	if counts == nil {

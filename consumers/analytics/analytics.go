@@ -69,8 +69,8 @@ type Options struct {
 	RefreshEvery time.Duration
 	// CheckpointEvery is the time between checkpoints of the state kept here; 0 = 15 s.
 	CheckpointEvery time.Duration
-	// Intents are shared by several processes, of which one at a time fills the sink; nil = there is
-	// one, which keeps them in its files.
+	// Intents are shared by several processes, of which one at a time fills the sink; nil = there
+	// is one, which keeps them in its files.
 	Intents Intents
 	// InsertMost is how long an insert may be under way after the process that sent it has ended;
 	// 0 = 1 min. The sink waits for so long where nothing says what that was.

@@ -192,8 +192,8 @@ func (p *Projector) RemainingNonReaders(c events.Conversation, id string, after,
 	return page, err
 }
 
-// Counts returns the numbers of the messages that are known. If several conversations use one of the
-// ids, it fails as Message does.
+// Counts returns the numbers of the messages that are known. If several conversations use one of
+// the ids, it fails as Message does.
 func (p *Projector) Counts(app string, ids []string) (map[string]projections.Counts, error) {
 	all, err := JoinCounts(ofAll(p, func(part *projections.Partition) (map[string]projections.Counts, error) {
 		return part.Counts(app, ids)

@@ -139,8 +139,8 @@ var (
 	errNoAnswer    = errors.New("the answer is to something else")
 )
 
-// inquiry is a question under way. Its slices have an element for each partition of the question, in
-// its order.
+// inquiry is a question under way. Its slices have an element for each partition of the question,
+// in its order.
 type inquiry struct {
 	a        *Asker
 	q        *Question

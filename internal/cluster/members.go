@@ -325,8 +325,8 @@ func (m *membership) first(partition int) string {
 	return ""
 }
 
-// level is the level of the rules in force in all of so many partitions, as far as the nodes tell; 0
-// if none does.
+// level is the level of the rules in force in all of so many partitions, as far as the nodes tell;
+// 0 if none does.
 func (m *membership) level(partitions int) uint64 {
 	lowest, nodes := ^uint64(0), m.list()
 	for k := range partitions {

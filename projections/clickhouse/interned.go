@@ -14,8 +14,8 @@ type interned struct {
 	conversations             []internedConversation
 }
 
-// internedConversation has the keys of a conversation; a and b stand for its two users in the column
-// peer, 0 for a group.
+// internedConversation has the keys of a conversation; a and b stand for its two users in the
+// column peer, 0 for a group.
 type internedConversation struct {
 	app, group, a, b uint32
 	userA            string

@@ -356,9 +356,9 @@ func conditions(q *projections.RateQuery) []string {
 	return where
 }
 
-// distribution makes the distribution of the times to read, from the counts of their bins, ascending,
-// and how many reads there are. Of more times than that the longest are left out: a read is in events before the
-// numbers of its message have it.
+// distribution makes the distribution of the times to read, from the counts of their bins,
+// ascending, and how many reads there are. Of more times than that the longest are left out: a read
+// is in events before the numbers of its message have it.
 func distribution(bins []uint16, counts []uint64, reads uint64) (*projections.Distribution, error) {
 	if len(bins) != len(counts) {
 		return nil, fmt.Errorf("%d bins with %d counts", len(bins), len(counts))

@@ -20,6 +20,6 @@
 // there is a header. The two top bits of the sequence mark a record that stands for an erased
 // message, or for one that was deleted elsewhere (a tombstone). The hash is HighwayHash-64, keyed
 // with the SHA-256 of the stream's name and the block's number, over everything but the lengths.
-// The format is the one that nats-server 2.10 to 2.15 writes; its version is pinned in go.mod, and a
-// test reads what the pinned server writes.
+// The format is the one that nats-server 2.10 to 2.15 writes; its version is pinned in go.mod, and
+// a test reads what the pinned server writes.
 package blockfile
