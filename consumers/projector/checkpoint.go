@@ -52,8 +52,8 @@ func (w *worker) checkpoint(flush bool) error {
 // Durable makes what a partition has folded durable and returns its last entry: nothing before it
 // is needed again. The error is [ErrRebuilding] while a rebuild reads the log.
 func (p *Projector) Durable(partition int) (sequence uint64, err error) {
-	p.letting.RLock()
-	defer p.letting.RUnlock()
+	p.retention.RLock()
+	defer p.retention.RUnlock()
 	if p.giveUp.Load() != nil {
 		return 0, ErrRebuilding
 	}

@@ -138,9 +138,9 @@ type Projector struct {
 	rebuilding sync.RWMutex
 	// giveUp ends the rebuild under way; nil if there is none.
 	giveUp atomic.Pointer[context.CancelFunc]
-	// letting is held for reading while it is found out what the log may let go. A rebuild waits
-	// for that, rather than be refused: it is done every second.
-	letting   sync.RWMutex
+	// retention is held for reading while it is found out which entries are still needed. A
+	// rebuild waits for that, rather than be refused: it is done every second.
+	retention sync.RWMutex
 	closing   context.Context // ends with Close
 	close     context.CancelFunc
 	closeOnce sync.Once
