@@ -225,6 +225,7 @@ func (o *outgoing) poll(ctx context.Context, rq *request) reply {
 	if o.feeds[rq.ID] != f {
 		return reply{Problem: errNoFeed.Error()}
 	}
+	f.queue.forget(f.from) // a fold that is behind has come to what another copy told
 	x := reply{After: f.from, Upto: f.upto, Users: len(f.users), Effects: slices.Clone(f.queue.head(answerMax))}
 	switch n := len(x.Effects); {
 	case n < len(f.queue.list):

@@ -77,6 +77,27 @@ func TestFeedsHaveWhatIsNotTaken(t *testing.T) {
 	})
 }
 
+// A copy that is behind leaves out what its asker was told by another one, which it comes to later.
+func TestFeedsLeaveOutWhatWasTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := given("alice")
+		time.AfterFunc(50*time.Millisecond, func() {
+			o.push([]projections.Effect{effect(11, "alice")})
+			o.folded(11)
+		})
+		if got := polled(o, 12); got != "12-11 " {
+			t.Errorf("behind its asker: %s", got)
+		}
+		for k := uint64(12); k <= 13; k++ {
+			o.push([]projections.Effect{effect(k, "alice")})
+			o.folded(k)
+		}
+		if got := polled(o, 12); got != "12-13 alice13" {
+			t.Errorf("past its asker: %s", got)
+		}
+	})
+}
+
 // An entry's effects go together, and what goes over at a time is bounded.
 func TestAnswersHaveWholeEntries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

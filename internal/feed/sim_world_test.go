@@ -70,7 +70,7 @@ func newWorld(t *testing.T, ctx context.Context, seed uint64, names ...string) *
 			Copies: func(int) (preferred, others []string) {
 				return slices.DeleteFunc(slices.Clone(names), func(x string) bool { return x == name }), nil
 			},
-			Furthest: func(int) uint64 { return w.furthest() }, Registerer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler),
+			Furthest: func(int) uint64 { return w.furthest() }, Registerer: prometheus.NewRegistry(), Logger: slog.New(strict{slog.DiscardHandler, t}),
 		})
 		n.begin(0)
 		w.nodes[name] = n
@@ -78,6 +78,24 @@ func newWorld(t *testing.T, ctx context.Context, seed uint64, names ...string) *
 		go func() { _ = n.feeds.Run(ctx) }()
 	}
 	return w
+}
+
+// strict fails a test in which a copy is said to tell what it must not: there is none that lies.
+type strict struct {
+	slog.Handler
+	t *testing.T
+}
+
+func (strict) Enabled(context.Context, slog.Level) bool { return true }
+
+func (s strict) Handle(_ context.Context, r slog.Record) error {
+	r.Attrs(func(a slog.Attr) bool {
+		if err, ok := a.Value.Any().(error); ok && errors.Is(err, errUnsound) {
+			s.t.Errorf("%s: %v", r.Message, err)
+		}
+		return true
+	})
+	return nil
 }
 
 func (w *world) random(n int) int {

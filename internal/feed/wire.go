@@ -32,7 +32,8 @@ type reply struct {
 	// Problem is why there is none; the feed is over then.
 	Problem string `json:"problem,omitempty"`
 	// After is the entry after which the effects begin. They are all there are up to the entry
-	// Upto. If no effects were asked for, it is that after which the users are told of.
+	// Upto, which is before After where the copy is behind its asker. If no effects were asked for,
+	// After is that after which the users are told of.
 	After uint64 `json:"after,omitempty"`
 	Upto  uint64 `json:"upto,omitempty"`
 	// Users is how many users the feed is for.
