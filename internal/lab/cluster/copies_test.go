@@ -18,6 +18,14 @@ type partitionView struct {
 	Wanted    []string // the nodes that are to have one
 }
 
+// sequence is the last entry that some copy has folded.
+func (p partitionView) sequence() (last uint64) {
+	for _, c := range p.Copies {
+		last = max(last, c.Sequence)
+	}
+	return last
+}
+
 type copyView struct {
 	Node, Chain, Digest string
 	Sequence, Applied   uint64

@@ -1,11 +1,13 @@
 package cluster
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -74,6 +76,39 @@ func (l *lab) moved(r *rand.Rand) {
 	l.client.must(pick(r, l.nodes), http.MethodDelete, path, "", nil)
 }
 
+// behind has one of a partition's two copies stand still, and then the other one die, which got
+// ahead: when the first one goes on, it tells those whom the other one told, some of it for the
+// second time.
+func (l *lab) behind(r *rand.Rand) {
+	late, ahead := l.pair(r)
+	l.note("pause", late)
+	late.signal(syscall.SIGSTOP)
+	time.Sleep(between(r, time.Second, 3*time.Second/2)) // everybody is told by the other one
+	ahead.kill()
+	l.note("kill", ahead)
+	time.Sleep(l.lasts(r, time.Second)) // it is asked, and is not yet taken for one that is gone
+	late.signal(syscall.SIGCONT)
+	time.Sleep(l.lasts(r, time.Second)) // it tells
+	ahead.start()
+}
+
+// pair draws two nodes that have a copy each of one partition, of those that clients write to.
+func (l *lab) pair(r *rand.Rand) (one, other *machine) {
+	l.t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		partitions := l.client.view().Partitions
+		busiest := slices.MaxFunc(partitions, func(a, b partitionView) int { return cmp.Compare(a.sequence(), b.sequence()) }).sequence()
+		p := pick(r, slices.DeleteFunc(partitions, func(p partitionView) bool { return p.sequence() < busiest/2 }))
+		on := slices.DeleteFunc(slices.Clone(l.nodes), func(m *machine) bool { return !slices.Contains(p.Wanted, m.name) })
+		if len(p.Copies) == len(p.Wanted) && len(on) == 2 {
+			r.Shuffle(2, func(i, j int) { on[i], on[j] = on[j], on[i] })
+			return on[0], on[1]
+		}
+	}
+	l.t.Fatal("no partition has two copies")
+	return nil, nil
+}
+
 // move asks for a move of some copy to another node. What a view says may be of before the plan was
 // changed last: what is refused is chosen anew.
 func (l *lab) move(r *rand.Rand) (path string, from, to *machine) {
@@ -115,12 +150,7 @@ func (l *lab) disturb(r *rand.Rand, m *machine) {
 		m.pause(l.lasts(r, l.longest))
 	case 2:
 		l.note("cut", m)
-		for _, h := range l.net.hosts {
-			if h != m.host {
-				l.net.cut(m.host, h)
-				l.net.cut(h, m.host)
-			}
-		}
+		l.net.isolate(m.host, l.net.others(m.host))
 		time.Sleep(l.lasts(r, l.longest)) // the cut lasts
 		l.net.heal()
 	}

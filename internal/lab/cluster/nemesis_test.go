@@ -84,22 +84,19 @@ var kinds = []kind{
 	}},
 	{"cut", ownNetwork, func(l *lab, r *rand.Rand) {
 		m, d := pick(r, l.all()), l.lasts(r, l.longest)
-		others := slices.DeleteFunc(slices.Clone(l.net.hosts), func(h *host) bool { return h == m.host })
+		others := l.net.others(m.host)
 		if r.IntN(2) == 0 { // from one of them only
 			others = []*host{pick(r, others)}
 		} else {
 			l.note("cut", m)
 		}
-		for _, h := range others {
-			l.net.cut(m.host, h)
-			l.net.cut(h, m.host)
-		}
+		l.net.isolate(m.host, others)
 		time.Sleep(d) // the cut lasts
 		l.net.heal()
 	}},
 	{"cut one way", ownNetwork, func(l *lab, r *rand.Rand) {
 		m, d := pick(r, l.all()), l.lasts(r, l.longest)
-		others := slices.DeleteFunc(slices.Clone(l.net.hosts), func(h *host) bool { return h == m.host })
+		others := l.net.others(m.host)
 		if r.IntN(2) == 0 {
 			others = []*host{pick(r, others)}
 		}
@@ -161,6 +158,8 @@ var kinds = []kind{
 	{"gone", fewer, (*lab).gone},
 	{"drain", fewer, (*lab).drained},
 	{"move", fewer, (*lab).moved},
+	{"behind", fewer, (*lab).behind},
+	{"deposed", ownBrokers, (*lab).deposed},
 }
 
 // kindOf is the kind of a name, which there has to be.

@@ -3,6 +3,7 @@ package cluster
 import (
 	"fmt"
 	"os/exec"
+	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -95,6 +96,20 @@ func (n *network) heal() {
 func (n *network) cut(from, to *host) {
 	n.t.Helper()
 	n.teach(from, to, wrongMAC)
+}
+
+// isolate has nothing pass between a host and others, either way.
+func (n *network) isolate(h *host, others []*host) {
+	n.t.Helper()
+	for _, o := range others {
+		n.cut(h, o)
+		n.cut(o, h)
+	}
+}
+
+// others are all hosts but one.
+func (n *network) others(h *host) []*host {
+	return slices.DeleteFunc(slices.Clone(n.hosts), func(o *host) bool { return o == h })
 }
 
 // teach tells a host where another one is.

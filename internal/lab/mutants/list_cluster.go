@@ -67,6 +67,20 @@ var clusterMutants = []Mutant{
 		Package: "internal/feed", Test: "FuzzReply",
 	},
 	{
+		Name: "feed-takes-the-copys-watermark", File: "internal/feed/incoming.go",
+		Old:     `n.missed(after)`,
+		New:     `n.upto = after`,
+		Bug:     "a copy that takes over and is behind tells again what the one before it has told",
+		Package: "internal/feed", Test: "TestSeedsOfFeeding", Args: seeds,
+	},
+	{
+		Name: "feed-tells-what-was-told", File: "internal/feed/outgoing.go",
+		Old:     `f.queue.forget(f.from)`,
+		New:     ``,
+		Bug:     "a copy that is behind is refused, since it tells what it was not asked for",
+		Package: "internal/feed", Test: "TestFeedsLeaveOutWhatWasTold",
+	},
+	{
 		Name: "feed-gap-is-not-seen", File: "internal/feed/incoming.go",
 		Old:     `n.hub.Missed(n.partition, n.upto, upto)`,
 		New:     ``,

@@ -27,7 +27,7 @@ var nemeses = []nemesis{
 		Finds: "a question with `at_least` lacks reads that were acknowledged before",
 	},
 	{
-		Mutant: "feed-drops-the-watermark", Test: "TestFewerCopiesThanNodes", Faults: "drain,move,pause", For: 4 * time.Minute,
+		Mutant: "feed-takes-the-copys-watermark", Test: "TestFewerCopiesThanNodes", Faults: "behind", For: 2 * time.Minute,
 		Finds: "a connection is told of a reader twice",
 	},
 	{
@@ -39,7 +39,7 @@ var nemeses = []nemesis{
 		Finds: "the log was trimmed under a node that was away",
 	},
 	{
-		Mutant: "stale-answer-believed", Test: "TestNodesOnOutsideBrokers", Faults: "cut one way,pause,most servers", For: 10 * time.Minute,
+		Mutant: "stale-answer-believed", Test: "TestNodesOnOutsideBrokers", Faults: "deposed", For: 3 * time.Minute,
 		Finds: "a node ends, and does not become ready again",
 	},
 	{
