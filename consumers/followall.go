@@ -23,7 +23,7 @@ type Begin func(ctx context.Context, partition int) (after uint64, h Handler, er
 //
 // It is not for a fold, whose state for the new partition comes of all entries since the first.
 func FollowAll(ctx context.Context, log Log, logger *slog.Logger, begin Begin) error {
-	f := &following{log: log, logger: logger, begin: begin}
+	f := &followers{log: log, logger: logger, begin: begin}
 	for range log.Partitions() {
 		f.forked = append(f.forked, make(chan struct{}))
 	}
@@ -43,8 +43,8 @@ func FollowAll(ctx context.Context, log Log, logger *slog.Logger, begin Begin) e
 	return err
 }
 
-// following is one call of FollowAll.
-type following struct {
+// followers are those of all partitions, in one call of FollowAll.
+type followers struct {
 	log    Log
 	logger *slog.Logger
 	begin  Begin
@@ -53,7 +53,7 @@ type following struct {
 	forked []chan struct{}
 }
 
-func (f *following) follow(ctx context.Context, partition int) error {
+func (f *followers) follow(ctx context.Context, partition int) error {
 	after, h, err := f.begin(ctx, partition)
 	if err != nil {
 		return err

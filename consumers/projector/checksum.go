@@ -135,7 +135,7 @@ func (p *Projector) Condemn(partition int, reason error) error {
 func (p *Projector) Refuse(partition int, reason error) error {
 	w := p.workers[partition]
 	return w.use(func(g *fold.Generation) error {
-		w.mending.refused.Store(&reason)
+		w.refold.refused.Store(&reason)
 		g.Store.Condemn(reason)
 		return nil
 	})
@@ -144,7 +144,7 @@ func (p *Projector) Refuse(partition int, reason error) error {
 // Refused says of which partition the copy was put aside for good, and why; nil if none was.
 func (p *Projector) Refused() error {
 	for _, w := range p.workers {
-		if why := w.mending.refused.Load(); why != nil {
+		if why := w.refold.refused.Load(); why != nil {
 			return fmt.Errorf("%w: partition %d: %w", errRefused, w.partition, *why)
 		}
 	}

@@ -157,7 +157,7 @@ func (w *worker) failed() bool {
 // bring opens a copy and has it folded.
 func (w *worker) bring(ctx context.Context) error {
 	reason := ErrArriving
-	w.mending.reason.Store(&reason)
+	w.refold.reason.Store(&reason)
 	g, err := fold.OpenCurrent(w.root, w.foldOptions())
 	if err != nil {
 		return err
@@ -221,13 +221,13 @@ func (w *worker) vacate() error {
 	}
 	// The fold has told everything before others are asked to.
 	reason := ErrAbsent
-	w.mending.known.Store(nil)
-	w.mending.reason.Store(&reason)
+	w.refold.known.Store(nil)
+	w.refold.reason.Store(&reason)
 	w.proving.Wait()
 	w.mu.Lock()
 	g := w.gen
 	w.gen = nil
-	w.mending.refused.Store(nil)
+	w.refold.refused.Store(nil)
 	w.mu.Unlock()
 	w.now = nil
 	var err error

@@ -250,7 +250,7 @@ func (p *Projector) Stats() []PartitionStats {
 		_ = w.use(func(g *fold.Generation) error { // only fails when closed or not here
 			out[k] = PartitionStats{
 				Stats: g.Part.Stats(), DiskBytes: g.Store.DiskBytes(), DiskFull: g.Store.DiskFull(), CopyState: w.copyState(),
-				FoldingAgain: w.copyState() == copystate.Here && w.unanswered() != nil, Corruptions: w.mending.count.Load(),
+				FoldingAgain: w.copyState() == copystate.Here && w.unanswered() != nil, Corruptions: w.refold.count.Load(),
 			}
 			return nil
 		})

@@ -44,7 +44,7 @@ type worker struct {
 	// what happened long ago is no news.
 	replaying  bool
 	replayUpto uint64
-	mending    mending
+	refold     refold
 	proving    sync.WaitGroup
 
 	checksum         atomic.Pointer[checksumRequest] // nil unless somebody waits for one
@@ -71,10 +71,10 @@ func (p *Projector) open(ctx context.Context, partition int) (*worker, error) {
 		w.follower = p.o.Followers(partition)
 		w.audience = w.follower
 	}
-	w.mending.found = make(chan struct{}, 1)
+	w.refold.found = make(chan struct{}, 1)
 	if p.o.Sparse && !fold.Exists(p.o.FS, w.root) {
 		reason := ErrAbsent
-		w.mending.reason.Store(&reason)
+		w.refold.reason.Store(&reason)
 		w.outcomes = newOutcomes(0)
 		return w, nil
 	}

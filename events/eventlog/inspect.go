@@ -325,7 +325,7 @@ func (n *inspector) judge(files *StreamFiles, r *blockfile.Report, attested witn
 func logFindings(logger *slog.Logger, list []Finding) {
 	for _, f := range list {
 		if !f.Fatal {
-			logger.Warn("the log's files: "+f.What, slog.String("code", f.Code), slog.String("stream", f.Stream),
+			logger.Warn("something was found in the log's files", slog.String("what", f.What), slog.String("code", f.Code), slog.String("stream", f.Stream),
 				slog.String("file", f.File), slog.Int64("offset", f.Offset))
 		}
 	}

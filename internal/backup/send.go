@@ -134,11 +134,11 @@ func Send(ctx context.Context, w io.Writer, o Origin, have Have) error {
 type sender struct {
 	Origin
 	tar     *tar.Writer
-	streams []*sending
+	streams []*streamCursor
 }
 
-// sending is a stream under way.
-type sending struct {
+// streamCursor is how much of a stream was sent.
+type streamCursor struct {
 	eventlog.Holding
 	block int    // the last one that was sent
 	at    uint64 // the last sequence in it
@@ -194,7 +194,7 @@ func (s *sender) send(ctx context.Context, have Have) error {
 
 // refresh asks how far a stream is now: whoever was copied before may name sequences up to there,
 // even if nothing is left of them.
-func (s *sender) refresh(ctx context.Context, x *sending) error {
+func (s *sender) refresh(ctx context.Context, x *streamCursor) error {
 	holdings, err := s.Log.Holdings(ctx)
 	for _, h := range holdings {
 		if h.Stream == x.Stream {
@@ -220,7 +220,7 @@ func (s *sender) begin(ctx context.Context, holdings []eventlog.Holding, have Ha
 	slices.SortStableFunc(holdings, func(a, b eventlog.Holding) int { return order(a) - order(b) })
 	b := begin{Format: format, Log: Identity(s.Log), Partitions: s.Log.Partitions()}
 	for _, h := range holdings {
-		x := &sending{Holding: h}
+		x := &streamCursor{Holding: h}
 		if err := s.goOn(ctx, x, have.Streams[h.Stream]); err != nil {
 			return err
 		}
@@ -236,7 +236,7 @@ func (s *sender) begin(ctx context.Context, holdings []eventlog.Holding, have Ha
 }
 
 // goOn finds out from where on a stream has to be sent.
-func (s *sender) goOn(ctx context.Context, x *sending, have HaveStream) error {
+func (s *sender) goOn(ctx context.Context, x *streamCursor, have HaveStream) error {
 	x.block = have.Block
 	switch {
 	case have.Last == 0, x.Partition < 0 && (!have.Created.Equal(x.Created) || have.Last > x.Last):
@@ -258,7 +258,7 @@ func (s *sender) goOn(ctx context.Context, x *sending, have HaveStream) error {
 
 // copy sends what a stream has after what was sent, up to a sequence; 0 is to its end. In the first
 // round only whole blocks are worth it.
-func (s *sender) copy(ctx context.Context, x *sending, upto uint64, whole bool) error {
+func (s *sender) copy(ctx context.Context, x *streamCursor, upto uint64, whole bool) error {
 	after := x.at
 	if x.Partition >= 0 {
 		after = max(after, x.First-1) // what was before it has left the log
@@ -296,7 +296,7 @@ func (s *sender) copy(ctx context.Context, x *sending, upto uint64, whole bool) 
 	return s.sendBlock(x, block)
 }
 
-func (s *sender) sendBlock(x *sending, b *blockfile.Block) error {
+func (s *sender) sendBlock(x *streamCursor, b *blockfile.Block) error {
 	x.block++
 	x.at = b.Last
 	return s.put(blockName(x.Stream, x.block), b.Bytes())

@@ -131,7 +131,7 @@ func (o singletonConsumer) serve(ctx context.Context, right *cluster.Writer) err
 	if err != nil {
 		return err
 	}
-	o.s.logger.Info("this node runs "+o.c.name+" from now on", "node", o.s.node.Name())
+	o.s.logger.Info("a consumer that one node runs at a time runs here from now on", "consumer", o.c.name, "node", o.s.node.Name())
 	err = r.Run(ctx)
 	if closer, ok := r.(io.Closer); ok {
 		err = errors.Join(err, closer.Close())

@@ -155,7 +155,7 @@ func (x *scrubber) readAll(ctx context.Context) error {
 // found notes what was found. The server goes on: what it serves is what it was, and the damaged
 // files may be the only copy.
 func (x *scrubber) found(f eventlog.Finding) {
-	x.s.logger.Error("scrub: "+f.What, slog.String("code", f.Code), slog.String("stream", f.Stream), slog.String("file", f.File),
+	x.s.logger.Error("scrub: damage was found", slog.String("what", f.What), slog.String("code", f.Code), slog.String("stream", f.Stream), slog.String("file", f.File),
 		slog.Int64("offset", f.Offset), slog.Uint64("first", f.First), slog.Uint64("last", f.Last))
 	do := liveRemedy
 	switch {

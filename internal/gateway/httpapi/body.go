@@ -69,7 +69,7 @@ func (t *intake) grow(n int) error {
 }
 
 // bodies is the memory of bodies, up to 2 MiB each.
-var bodies = slabs[byte]{least: 4 << 10}
+var bodies = slicePool[byte]{least: 4 << 10}
 
 func tooLargeBody(limit int) error {
 	return tooLarge(fmt.Sprintf("the body is larger than %d bytes", limit))

@@ -23,14 +23,14 @@ type intake struct {
 }
 
 var (
-	intakes    = sync.Pool{New: func() any { return new(intake) }}
-	eventSlabs = slabs[events.Event]{least: 32, points: true}
+	intakes   = sync.Pool{New: func() any { return new(intake) }}
+	eventPool = slicePool[events.Event]{least: 32, points: true}
 )
 
 // end gives back what the request holds.
 func (t *intake) end() {
 	t.pass.Release()
-	eventSlabs.put(t.events)
+	eventPool.put(t.events)
 	bodies.put(t.body)
 	t.events, t.body = nil, nil
 	intakes.Put(t)
@@ -140,7 +140,7 @@ func (a *API) submit(c *call) (*eventlog.Ticket, int, error) {
 		weight = f.DecodedBytes(*t.body, limits.Events)
 	}
 	a.metrics.bodyBytes.Add(float64(len(*t.body)))
-	t.events = eventSlabs.get(min(int(weight/events.EventBytes), limits.Events))
+	t.events = eventPool.get(min(int(weight/events.EventBytes), limits.Events))
 	b := ingest.Body{Data: *t.body, Format: f, App: c.app, Limit: limits.Events}
 	if c.reporter != "" {
 		b.User, b.Check = c.reporter, notOwn

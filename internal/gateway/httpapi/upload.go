@@ -248,10 +248,10 @@ func (u *upload) take(ctx context.Context, lines []byte) (*eventlog.Ticket, int,
 	if err := pass.Turn(ctx, int64(len(lines)), weight); err != nil {
 		return nil, 0, err
 	}
-	slab := eventSlabs.get(min(int(weight/events.EventBytes), uploadEvents))
-	defer eventSlabs.put(slab)
-	evs, bad := u.decode(lines, (*slab)[:0])
-	*slab = evs
+	pooled := eventPool.get(min(int(weight/events.EventBytes), uploadEvents))
+	defer eventPool.put(pooled)
+	evs, bad := u.decode(lines, (*pooled)[:0])
+	*pooled = evs
 	if len(evs) == 0 {
 		return nil, 0, bad
 	}

@@ -46,9 +46,9 @@ var clusterMutants = []Mutant{
 		Package: "internal/cluster", Test: "TestUntilWhenACopyIsDoubted",
 	},
 	{
-		Name: "refused-and-folded-all-the-same", File: "consumers/projector/mend.go",
-		Old:     `if why := w.mending.refused.Load(); why != nil {`,
-		New:     `if why := w.mending.refused.Load(); why != nil && w.gen == nil {`,
+		Name: "refused-and-folded-all-the-same", File: "consumers/projector/refold.go",
+		Old:     `if why := w.refold.refused.Load(); why != nil {`,
+		New:     `if why := w.refold.refused.Load(); why != nil && w.gen == nil {`,
 		Bug:     "a copy that was refused is folded again, and answers as wrongly as before",
 		Package: "consumers/projector", Test: "TestRefusedStateStaysAside",
 	},

@@ -111,9 +111,9 @@ var placementMutants = []Mutant{
 	{
 		Name: "answers-while-it-is-fetched", File: "consumers/projector/copies.go",
 		Old: `	reason := ErrArriving
-	w.mending.reason.Store(&reason)
+	w.refold.reason.Store(&reason)
 	g, err`,
-		New: `	w.mending.reason.Store(nil)
+		New: `	w.refold.reason.Store(nil)
 	g, err`,
 		Bug:     "a copy answers with the part of the log that it has folded so far",
 		Package: "consumers/projector", Test: "TestPartitionsComeAndGo",

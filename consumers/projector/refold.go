@@ -18,8 +18,8 @@ import (
 // is complete again. Other partitions answer.
 var ErrFoldingAgain = errors.New("projector: the state of a partition is corrupt and is being folded again from the log")
 
-// mending is the part of a worker that replaces its state when that is found corrupt while in use.
-type mending struct {
+// refold is the part of a worker that replaces its state when that is found corrupt while in use.
+type refold struct {
 	found chan struct{} // holds a token when a state of this partition was found corrupt
 	count atomic.Uint64
 	// reason is why questions are not answered now; nil if they are.
@@ -43,7 +43,7 @@ func (w *worker) foldOptions() fold.Options {
 	o := w.p.foldOptions(w.partition)
 	o.OnCorrupt = func() {
 		select {
-		case w.mending.found <- struct{}{}:
+		case w.refold.found <- struct{}{}:
 		default: // that is known
 		}
 	}
@@ -61,7 +61,7 @@ func (w *worker) corrupt() (err error) {
 
 // unanswered is why questions are not answered now, or nil.
 func (w *worker) unanswered() error {
-	if reason := w.mending.reason.Load(); reason != nil {
+	if reason := w.refold.reason.Load(); reason != nil {
 		return *reason
 	}
 	return nil
@@ -90,7 +90,7 @@ func (w *worker) run(ctx context.Context) error {
 			defer close(watching)
 			for {
 				select {
-				case <-w.mending.found:
+				case <-w.refold.found:
 					if w.corrupt() != nil { // not a replica's
 						cancel()
 						return
@@ -117,7 +117,7 @@ func (w *worker) run(ctx context.Context) error {
 // complete it, or else one from a snapshot. If there is none, the partition answers nothing, and
 // the corrupt state stays where it is.
 func (w *worker) startAgain(ctx context.Context, bad error) error {
-	w.mending.count.Add(1)
+	w.refold.count.Add(1)
 	w.leave()
 	if w.unanswered() == nil {
 		known := map[string]configured{}
@@ -128,13 +128,13 @@ func (w *worker) startAgain(ctx context.Context, bad error) error {
 			}
 			return nil
 		})
-		w.mending.known.Store(&known)
+		w.refold.known.Store(&known)
 	}
-	if why := w.mending.refused.Load(); why != nil {
+	if why := w.refold.refused.Load(); why != nil {
 		return w.standAside(ctx, *why)
 	}
 	reason := fmt.Errorf("%w: partition %d", ErrFoldingAgain, w.partition)
-	w.mending.reason.Store(&reason)
+	w.refold.reason.Store(&reason)
 	first, _, err := w.p.log.Bounds(ctx, w.partition)
 	for ; err != nil; first, _, err = w.p.log.Bounds(ctx, w.partition) {
 		w.logger.Warn("the state is corrupt, and the log does not say where it begins; trying again", "error", err)
@@ -152,7 +152,7 @@ func (w *worker) startAgain(ctx context.Context, bad error) error {
 	}
 	if first > 1 && begin == "" {
 		gone := fmt.Errorf("%w, which no longer has its start: %w", reason, ErrNeedsArchive)
-		w.mending.reason.Store(&gone)
+		w.refold.reason.Store(&gone)
 		w.logger.Error("the state is corrupt and the log cannot replace it; the partition is not answered for", "error", bad, "do", ErrNeedsArchive)
 		<-ctx.Done()
 		return ctx.Err()
@@ -181,7 +181,7 @@ func (w *worker) startAgain(ctx context.Context, bad error) error {
 // standAside leaves a state that was refused where it is, and folds nothing until the context ends.
 func (w *worker) standAside(ctx context.Context, why error) error {
 	reason := fmt.Errorf("%w: partition %d: %w", errRefused, w.partition, why)
-	w.mending.reason.Store(&reason)
+	w.refold.reason.Store(&reason)
 	w.logger.Error("the state is put aside, and not folded again before the next start; the partition is not answered for here", "error", why)
 	w.letRebuild()
 	<-ctx.Done()
@@ -211,10 +211,10 @@ func (w *worker) replayed(g *fold.Generation) {
 	switch was := w.unanswered(); was {
 	case nil: // at a start
 	case ErrArriving:
-		w.mending.reason.Store(nil)
+		w.refold.reason.Store(nil)
 		w.logger.Info("a copy of the state is complete, and answers", "entry", w.replayUpto)
 	default:
-		w.mending.reason.Store(nil)
+		w.refold.reason.Store(nil)
 		w.letRebuild()
 		w.logger.Info("the state is complete again")
 	}
@@ -223,8 +223,8 @@ func (w *worker) replayed(g *fold.Generation) {
 
 // holdRebuilds ends the rebuild under way and keeps others away until letRebuild.
 func (w *worker) holdRebuilds(ctx context.Context) error {
-	for !w.mending.holds {
-		if w.mending.holds = w.p.rebuilding.TryRLock(); w.mending.holds {
+	for !w.refold.holds {
+		if w.refold.holds = w.p.rebuilding.TryRLock(); w.refold.holds {
 			break
 		}
 		if giveUp := w.p.giveUp.Load(); giveUp != nil {
@@ -240,8 +240,8 @@ func (w *worker) holdRebuilds(ctx context.Context) error {
 }
 
 func (w *worker) letRebuild() {
-	if w.mending.holds {
-		w.mending.holds = false
+	if w.refold.holds {
+		w.refold.holds = false
 		w.p.rebuilding.RUnlock()
 	}
 }
@@ -281,7 +281,7 @@ func (w *worker) settings(app string) (s events.Settings, revision uint64, ok bo
 // knew are the settings that the state had before it was folded again; nil if it is not here, or
 // never was complete.
 func (w *worker) knew() map[string]configured {
-	if known := w.mending.known.Load(); known != nil {
+	if known := w.refold.known.Load(); known != nil {
 		return *known
 	}
 	return nil
