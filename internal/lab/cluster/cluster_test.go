@@ -73,6 +73,7 @@ func stress(l *lab, deck []string) {
 	}
 	l.tellFaults(deck)
 	c.tellTakeovers()
+	c.tellSaid()
 }
 
 // tellFaults prints how often each kind of fault has come, and holds that each has that can.
