@@ -277,8 +277,9 @@ func (x *readings) check(slowest time.Duration, connections ...*hearing) {
 	}
 }
 
-// slow is how late a receipt may be told when the copy that told before is gone.
-const slow = 2 * time.Second
+// slow is how late a receipt may be told when the copy that told before is gone, on a machine that
+// has other things to do. How late it is without those is held by simulations, in internal/feed.
+const slow = 6 * time.Second
 
 // groupOfEach makes groups of each partition: one of ann and ben, and one of dan and ben.
 func groupOfEach(r *running) (groups []string) {

@@ -10,8 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
@@ -35,17 +35,40 @@ var (
 	promtool = validator{modfile: "prometheus.mod", tags: "remove_all_sd", name: "github.com/prometheus/prometheus/cmd/promtool"}
 )
 
+// validators are those that were built, each once: the go command would look for all packages of a
+// validator whenever it is run.
+var validators sync.Map
+
+// program builds the validator and returns its path.
+func (v validator) program() (string, error) {
+	build, _ := validators.LoadOrStore(v, sync.OnceValues(func() (string, error) {
+		path := filepath.Join(programs, strings.ReplaceAll(v.name, "/", "_"))
+		command := []string{"build", "-o", path}
+		if v.modfile != "" {
+			command = append(command, "-modfile=internal/lab/tools/"+v.modfile)
+		}
+		if v.tags != "" {
+			command = append(command, "-tags="+v.tags)
+		}
+		cmd := exec.Command("go", append(command, v.name)...)
+		cmd.Dir = root
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			err = fmt.Errorf("build %s: %w\n%s", v.name, err, out)
+		}
+		return path, err
+	}))
+	return build.(func() (string, error))()
+}
+
 // run runs the validator at the top of the repository and returns what it printed to standard
 // output, or an error with all that it printed.
 func (v validator) run(env []string, args ...string) ([]byte, error) {
-	command := []string{"run"}
-	if v.modfile != "" {
-		command = append(command, "-modfile=internal/lab/tools/"+v.modfile)
+	program, err := v.program()
+	if err != nil {
+		return nil, err
 	}
-	if v.tags != "" {
-		command = append(command, "-tags="+v.tags)
-	}
-	cmd := exec.Command("go", slices.Concat(command, []string{v.name}, args)...)
+	cmd := exec.Command(program, args...)
 	cmd.Dir, cmd.Env = root, environ(env...)
 	var out, all bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &all
