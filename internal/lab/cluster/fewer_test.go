@@ -99,7 +99,7 @@ func (l *lab) pair(r *rand.Rand) (one, other *machine) {
 		partitions := l.client.view().Partitions
 		busiest := slices.MaxFunc(partitions, func(a, b partitionView) int { return cmp.Compare(a.sequence(), b.sequence()) }).sequence()
 		p := pick(r, slices.DeleteFunc(partitions, func(p partitionView) bool { return p.sequence() < busiest/2 }))
-		on := slices.DeleteFunc(slices.Clone(l.nodes), func(m *machine) bool { return !slices.Contains(p.Wanted, m.name) })
+		on, _ := l.wanted(p)
 		if len(p.Copies) == len(p.Wanted) && len(on) == 2 {
 			r.Shuffle(2, func(i, j int) { on[i], on[j] = on[j], on[i] })
 			return on[0], on[1]
@@ -107,6 +107,18 @@ func (l *lab) pair(r *rand.Rand) (one, other *machine) {
 	}
 	l.t.Fatal("no partition has two copies")
 	return nil, nil
+}
+
+// wanted are the nodes that are to have a copy of a partition, and those that are not.
+func (l *lab) wanted(p partitionView) (on, off []*machine) {
+	for _, m := range l.nodes {
+		if slices.Contains(p.Wanted, m.name) {
+			on = append(on, m)
+		} else {
+			off = append(off, m)
+		}
+	}
+	return on, off
 }
 
 // move asks for a move of some copy to another node. What a view says may be of before the plan was
@@ -117,8 +129,7 @@ func (l *lab) move(r *rand.Rand) (path string, from, to *machine) {
 	var err error
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		p := pick(r, l.client.view().Partitions)
-		on := slices.DeleteFunc(slices.Clone(l.nodes), func(m *machine) bool { return !slices.Contains(p.Wanted, m.name) })
-		off := slices.DeleteFunc(slices.Clone(l.nodes), func(m *machine) bool { return slices.Contains(p.Wanted, m.name) })
+		on, off := l.wanted(p)
 		if len(on) == 0 || len(off) == 0 {
 			l.t.Fatalf("partition %d is to be on %v", p.Partition, p.Wanted)
 		}
